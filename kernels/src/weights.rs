@@ -73,6 +73,8 @@ pub struct QuantizedRowMut<'a> {
 pub enum MatrixUse {
     /// Products (`linear`, `logits`), and lookups where the table is tied.
     Multiply,
+    /// [`crate::ProductOps::linear_geglu`] alone. The first half of the rows are those of the gate.
+    Gated,
     /// The table of the output layer: `Multiply`, and [`crate::SamplingOps::choose`].
     Output,
     /// Row lookups only (`embed`).

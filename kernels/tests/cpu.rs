@@ -241,6 +241,17 @@ fn integer_product<B: Backend>(
     backend.download(&out, rows)
 }
 
+#[test]
+fn gated_products_have_the_bits_of_their_parts() {
+    let quantized = [Scheme::Int8, Scheme::Int4].map(WeightFormat::Quantized);
+    for format in [WeightFormat::F32, WeightFormat::Bf16].into_iter().chain(quantized) {
+        for (isa, threads) in Isa::all().flat_map(|isa| [1, 2, 5].map(|threads| (isa, threads))) {
+            let label = format!("{format:?}, {isa:?}, {threads} threads");
+            cases::gated_products_have_the_bits_of_their_parts(&Cpu::new(isa, threads), format, &label);
+        }
+    }
+}
+
 /// The promise of [`Backend`], for products: bit for bit, whatever the batch and the number of threads.
 #[test]
 fn a_row_alone_equals_the_row_in_any_batch_on_any_number_of_threads() {

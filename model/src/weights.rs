@@ -163,10 +163,11 @@ impl<B: Backend> Loader<'_, B> {
     }
 
     fn feed_forward(&mut self, names: &FeedForwardNames) -> Result<FeedForward<B>> {
+        let format = self.arithmetic.format(Role::FeedForward);
         Ok(FeedForward {
             pre: self.gain(&names.pre_norm)?,
             post: self.gain(&names.post_norm)?,
-            gate_up: self.product(&[&names.gate, &names.up], Role::FeedForward)?,
+            gate_up: self.pack(&[&names.gate, &names.up], format, MatrixUse::Gated)?,
             down: self.product(&[&names.down], Role::FeedForward)?,
         })
     }

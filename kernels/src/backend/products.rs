@@ -90,7 +90,7 @@ pub trait ProductOps: RowOps {
         Self::Matrix: 'a;
 
     /// [`Self::linear`], then [`RowOps::geglu`]: `out[i] = gelu_tanh(gate) * up` of `[gate | up] = x[from + i] .
-    /// matrix^T`, for `count` rows. `rows.to` is ignored.
+    /// matrix^T`, for `count` rows. `rows.to` is ignored. The matrix is one for [`MatrixUse::Gated`](crate::MatrixUse).
     fn linear_geglu(
         &self,
         x: &Self::Activations,

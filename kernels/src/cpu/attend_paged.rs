@@ -1,8 +1,9 @@
 //! Attention of single rows over page tables: self (causal, windowed), cross, or both under one softmax.
 //!
-//! Called by `ops::attention` in every decoder step. Threads share rows and K/V heads. A row walks the pages of its
-//! sides in order, and each page with all its heads at once, because that is one stretch of memory. Nothing but the
-//! row's own positions decides the order of its sums.
+//! Called by `ops::attention` in every decoder step. Threads share rows and their query heads, each a stretch of them,
+//! so that only where two shares meet is a K/V head read by two threads. A row walks the pages of its sides in order,
+//! and each page with all its heads at once, because that is one stretch of memory. Nothing but the row's own positions
+//! decides the order of its sums.
 #![allow(unsafe_code)]
 
 mod floats;
@@ -56,7 +57,7 @@ pub(super) struct Paged<'a> {
     pub from: LayerPages<'a, Pages>,
 }
 
-/// Some K/V heads of one row.
+/// Some query heads of one row.
 struct Item<'a> {
     heads: Range<usize>,
     /// Query heads of one K/V head.
@@ -102,23 +103,23 @@ enum Arithmetic {
     Int8Fours,
 }
 
-/// Least cost, in positions times heads, that is worth waking the other threads for.
-const LEAST_COST: usize = 256;
+/// Least cost, in positions times query heads, that is worth waking the other threads for.
+const LEAST_COST: usize = 512;
 
 impl Paged<'_> {
     /// Attends all rows; `out` is `[rows, heads * head_dim]`.
     pub fn run(&self, out: &mut [f32]) {
-        let (rows, kv_heads) = (self.attention.rows(), self.attention.shape.kv_heads);
+        let (rows, heads) = (self.attention.rows(), self.attention.shape.heads);
         let cost = |row| self.attention.sides().map(|side| side.visible(row).len()).sum::<usize>() + 1;
-        let total = (0..rows).map(|row| cost(row) * kv_heads).sum();
+        let total = (0..rows).map(|row| cost(row) * heads).sum();
         let out = SharedMut::new(out);
         let work = |thread, threads| {
             let mut share = Share::new(thread, threads, total);
             SCRATCH.with_borrow_mut(|scratch| {
                 for row in 0..rows {
-                    let heads = share.takes_of(kv_heads, cost(row));
-                    if !heads.is_empty() {
-                        self.attend(row, heads, scratch, &out);
+                    let own = share.takes_of(heads, cost(row));
+                    if !own.is_empty() {
+                        self.attend(row, own, scratch, &out);
                     }
                 }
             });
@@ -162,11 +163,11 @@ impl Paged<'_> {
         self.attention.sides().skip(side).find_map(|side| self.walk(&side, row).first_page())
     }
 
-    /// All query heads of some K/V heads, for one row.
+    /// Some query heads of one row.
     fn attend(&self, row: usize, heads: Range<usize>, scratch: &mut Scratch, out: &SharedMut<'_, f32>) {
         let shape = self.attention.shape;
         let (head_dim, group) = (shape.head_dim, shape.heads / shape.kv_heads);
-        let columns = heads.start * group * head_dim..heads.end * group * head_dim;
+        let columns = heads.start * head_dim..heads.end * head_dim;
         let start = row * shape.query_width();
         // SAFETY: this thread alone owns these heads of this row.
         let out = unsafe { out.slice(start + columns.start..start + columns.end) };
@@ -176,7 +177,7 @@ impl Paged<'_> {
         }
         let item = Item { heads, group, head_dim, query: &self.q[row * self.q_width..][columns] };
         scratch.softmax.clear();
-        scratch.softmax.resize(item.heads.len() * group, Softmax::START);
+        scratch.softmax.resize(item.heads.len(), Softmax::START);
         for (index, side) in self.attention.sides().enumerate() {
             let walk = self.walk(&side, row);
             scratch.query.prepare(self.isa, &item, walk.arithmetic);
@@ -195,7 +196,7 @@ impl Paged<'_> {
     /// Adds a page to the row's sums. Meanwhile the memory brings `next`.
     fn visit(&self, item: &Item<'_>, visit: &Visit, next: Option<LayerPage>, scratch: &mut Scratch, out: &mut [f32]) {
         let width = visit.page.format.page_tokens();
-        scratch.scores.resize(item.heads.len() * item.group * width, 0.0);
+        scratch.scores.resize(item.heads.len() * width, 0.0);
         self.score(item, visit, scratch);
         let Scratch { scores, softmax, .. } = scratch;
         let AttentionShape { scale, softcap, .. } = *self.attention.shape;
@@ -210,8 +211,8 @@ impl Paged<'_> {
         let (isa, dim, tokens) = (self.isa, item.head_dim, page.format.page_tokens());
         let Query { pairs, integers } = &scratch.query;
         for (index, scores) in scratch.scores.chunks_exact_mut(tokens).enumerate() {
-            let kv_head = item.heads.start + index / item.group;
-            if index % item.group == 0 {
+            let kv_head = item.kv_head(index);
+            if item.is_first_of_kv_head(index) {
                 x86::fetch(self.from.pages.values(page, kv_head));
             }
             let keys = self.from.pages.keys(page, kv_head);
@@ -233,8 +234,8 @@ impl Paged<'_> {
         let (isa, tokens) = (self.isa, page.format.page_tokens());
         let heads = weights.chunks_exact_mut(tokens).zip(out.chunks_exact_mut(item.head_dim));
         for (index, (weights, out)) in heads.enumerate() {
-            let kv_head = item.heads.start + index / item.group;
-            if let (0, Some(next)) = (index % item.group, next) {
+            let kv_head = item.kv_head(index);
+            if let (true, Some(next)) = (item.is_first_of_kv_head(index), next) {
                 x86::fetch(self.from.pages.keys(next, kv_head));
             }
             let values = self.from.pages.values(page, kv_head);
@@ -246,6 +247,18 @@ impl Paged<'_> {
                 Arithmetic::Int8Fours => int8::add_values(isa, &mut weights[..end], values, out),
             }
         }
+    }
+}
+
+impl Item<'_> {
+    /// K/V head of the query head of this index among the item's.
+    fn kv_head(&self, index: usize) -> usize {
+        (self.heads.start + index) / self.group
+    }
+
+    /// Whether no query head of the item before this one has the same K/V head.
+    fn is_first_of_kv_head(&self, index: usize) -> bool {
+        index == 0 || (self.heads.start + index).is_multiple_of(self.group)
     }
 }
 

@@ -4,8 +4,9 @@
 //! slowest, so a product reads memory in one straight line and each column keeps one accumulator lane:
 //! `[panel][k][column]` for float32, `[panel][k / 2][column][2]` for bfloat16 (pairs, as `vdpbf16ps` takes them).
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Plain};
 use super::panel::PANEL;
+use super::parts::{Parts, RowOrder};
 use super::pool::{Pool, RowsMut};
 use super::quantized::{Panels4, Panels8, QuantizedRows};
 use super::screen::Screen;
@@ -19,6 +20,7 @@ use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 pub struct Matrix {
     pub(crate) rows: usize,
     pub(crate) cols: usize,
+    pub(crate) order: RowOrder,
     pub(crate) data: Data,
     /// Screening copy of a table for [`MatrixUse::Output`].
     pub(crate) screen: Option<Screen>,
@@ -59,13 +61,12 @@ impl Matrix {
         if integers && cols > MOST_INPUTS {
             return Err(Error::TooWide { cols, limit: MOST_INPUTS });
         }
-        let rows = parts.iter().map(|part| part.shape().0).sum();
-        let source = Source { parts, cols };
+        let parts = Parts::new(parts, usage);
         let data = match (usage, format) {
-            (MatrixUse::Lookup, _) => source.pack_lookup(by, rows, format)?,
-            (_, WeightFormat::F32 | WeightFormat::Bf16) => source.pack_floats(by, rows, format)?,
+            (MatrixUse::Lookup, _) => pack_lookup(by, parts, format)?,
+            (_, WeightFormat::F32 | WeightFormat::Bf16) => pack_floats(by, parts, format)?,
             (_, WeightFormat::Quantized(scheme)) => {
-                let rows = QuantizedRows { parts, scheme, cols };
+                let rows = QuantizedRows { parts, scheme };
                 match scheme {
                     Scheme::Int8 => Data::PanelInt8(Panels8::pack(by, &rows)?),
                     Scheme::Int4 => Data::PanelInt4(Panels4::pack(by, &rows)?),
@@ -77,7 +78,7 @@ impl Matrix {
             (MatrixUse::Output, WeightFormat::Bf16) => Some(Screen::pack(by, parts, math::round_bf16)?),
             _ => None,
         };
-        Ok(Self { rows, cols, data, screen })
+        Ok(Self { rows: parts.rows(), cols, order: parts.order(), data, screen })
     }
 
     /// Panels of a packed matrix.
@@ -129,89 +130,69 @@ impl Data {
     }
 }
 
-struct Source<'a> {
-    parts: &'a [WeightPart<'a>],
-    cols: usize,
+/// Panels for products.
+fn pack_floats(by: Packing<'_>, parts: Parts<'_>, format: WeightFormat) -> Result<Data> {
+    let (panels, cols) = (parts.rows().div_ceil(PANEL), parts.cols());
+    if format == WeightFormat::F32 {
+        let mut buffer = by.zeroed(panels * cols * PANEL, "packed float32 weights")?;
+        pack_panels(by.pool, parts, &mut buffer, cols * PANEL, |panel, lane, row| {
+            for (k, &value) in row.iter().enumerate() {
+                panel[k * PANEL + lane] = value;
+            }
+        });
+        return Ok(Data::PanelF32(buffer));
+    }
+    let pairs = cols.div_ceil(2);
+    let mut buffer = by.zeroed(panels * pairs * PANEL, "packed bfloat16 weights")?;
+    pack_panels(by.pool, parts, &mut buffer, pairs * PANEL, |panel, lane, row| {
+        for (pair, values) in row.chunks(2).enumerate() {
+            let odd = values.get(1).map_or(0, |&value| math::bf16_bits(value));
+            panel[pair * PANEL + lane] = u32::from(odd) << 16 | u32::from(math::bf16_bits(values[0]));
+        }
+    });
+    Ok(Data::PanelBf16(buffer))
 }
 
-impl Source<'_> {
-    /// Panels for products.
-    fn pack_floats(&self, by: Packing<'_>, rows: usize, format: WeightFormat) -> Result<Data> {
-        let (panels, cols) = (rows.div_ceil(PANEL), self.cols);
-        if format == WeightFormat::F32 {
-            let mut buffer = by.zeroed(panels * cols * PANEL, "packed float32 weights")?;
-            self.pack_panels(by.pool, &mut buffer, cols * PANEL, |panel, lane, row| {
-                for (k, &value) in row.iter().enumerate() {
-                    panel[k * PANEL + lane] = value;
-                }
-            });
-            return Ok(Data::PanelF32(buffer));
+/// Rows for lookups. A table of bfloat16 numbers stays one in float32 mode: lookups widen it exactly.
+fn pack_lookup(by: Packing<'_>, parts: Parts<'_>, format: WeightFormat) -> Result<Data> {
+    let numbers = parts.rows() * parts.cols();
+    if format == WeightFormat::F32 && !parts.are_bf16() {
+        let mut buffer = by.zeroed(numbers, "a float32 table")?;
+        copy_rows(by.pool, parts, &mut buffer, |value| value);
+        return Ok(Data::RowsF32(buffer));
+    }
+    let mut buffer = by.zeroed(numbers, "a bfloat16 table")?;
+    copy_rows(by.pool, parts, &mut buffer, math::bf16_bits);
+    Ok(Data::RowsBf16(buffer))
+}
+
+/// Fills panels in parallel; `place(panel, lane, row)` scatters one row into its panel.
+fn pack_panels<T: Plain>(
+    pool: &Pool,
+    parts: Parts<'_>,
+    buffer: &mut [T],
+    panel_len: usize,
+    place: impl Fn(&mut [T], usize, &[f32]) + Sync,
+) {
+    let rows = parts.rows();
+    pool.split_rows(RowsMut { data: buffer, width: panel_len }, rows.div_ceil(PANEL), 1, |panels, data| {
+        let mut row = vec![0.0; parts.cols()];
+        for (panel, data) in panels.zip(data.chunks_mut(panel_len.max(1))) {
+            for lane in 0..PANEL.min(rows - panel * PANEL) {
+                parts.read_row(panel * PANEL + lane, &mut row);
+                place(data, lane, &row);
+            }
         }
-        let pairs = cols.div_ceil(2);
-        let mut buffer = by.zeroed(panels * pairs * PANEL, "packed bfloat16 weights")?;
-        self.pack_panels(by.pool, &mut buffer, pairs * PANEL, |panel, lane, row| {
-            for (pair, values) in row.chunks(2).enumerate() {
-                let odd = values.get(1).map_or(0, |&value| math::bf16_bits(value));
-                panel[pair * PANEL + lane] = u32::from(odd) << 16 | u32::from(math::bf16_bits(values[0]));
-            }
-        });
-        Ok(Data::PanelBf16(buffer))
-    }
+    });
+}
 
-    /// Rows for lookups. A table of bfloat16 numbers stays one in float32 mode: lookups widen it exactly.
-    fn pack_lookup(&self, by: Packing<'_>, rows: usize, format: WeightFormat) -> Result<Data> {
-        if format == WeightFormat::F32 && !self.parts.iter().all(WeightPart::is_bf16) {
-            let mut buffer = by.zeroed(rows * self.cols, "a float32 table")?;
-            self.copy_rows(by.pool, &mut buffer, |value| value);
-            return Ok(Data::RowsF32(buffer));
+fn copy_rows<T: Plain>(pool: &Pool, parts: Parts<'_>, buffer: &mut [T], convert: impl Fn(f32) -> T + Sync) {
+    let cols = parts.cols();
+    pool.split_rows(RowsMut { data: buffer, width: cols }, parts.rows(), 1, |rows, data| {
+        let mut row = vec![0.0; cols];
+        for (index, data) in rows.zip(data.chunks_mut(cols.max(1))) {
+            parts.read_row(index, &mut row);
+            data.iter_mut().zip(&row).for_each(|(out, &value)| *out = convert(value));
         }
-        let mut buffer = by.zeroed(rows * self.cols, "a bfloat16 table")?;
-        self.copy_rows(by.pool, &mut buffer, math::bf16_bits);
-        Ok(Data::RowsBf16(buffer))
-    }
-
-    fn rows(&self) -> usize {
-        self.parts.iter().map(|part| part.shape().0).sum()
-    }
-
-    fn read_row(&self, mut index: usize, out: &mut [f32]) {
-        for part in self.parts {
-            let rows = part.shape().0;
-            if index < rows {
-                return part.read_row(index, out);
-            }
-            index -= rows;
-        }
-        unreachable!("rows are counted over the same parts");
-    }
-
-    /// Fills panels in parallel; `place(panel, lane, row)` scatters one row into its panel.
-    fn pack_panels<T: super::buffer::Plain>(
-        &self,
-        pool: &Pool,
-        buffer: &mut [T],
-        panel_len: usize,
-        place: impl Fn(&mut [T], usize, &[f32]) + Sync,
-    ) {
-        let rows = self.rows();
-        pool.split_rows(RowsMut { data: buffer, width: panel_len }, rows.div_ceil(PANEL), 1, |panels, data| {
-            let mut row = vec![0.0; self.cols];
-            for (panel, data) in panels.zip(data.chunks_mut(panel_len.max(1))) {
-                for lane in 0..PANEL.min(rows - panel * PANEL) {
-                    self.read_row(panel * PANEL + lane, &mut row);
-                    place(data, lane, &row);
-                }
-            }
-        });
-    }
-
-    fn copy_rows<T: super::buffer::Plain>(&self, pool: &Pool, buffer: &mut [T], convert: impl Fn(f32) -> T + Sync) {
-        pool.split_rows(RowsMut { data: buffer, width: self.cols }, self.rows(), 1, |rows, data| {
-            let mut row = vec![0.0; self.cols];
-            for (index, data) in rows.zip(data.chunks_mut(self.cols.max(1))) {
-                self.read_row(index, &mut row);
-                data.iter_mut().zip(&row).for_each(|(out, &value)| *out = convert(value));
-            }
-        });
-    }
+    });
 }

@@ -15,6 +15,7 @@ mod ops;
 mod pages;
 mod panel;
 mod panel_filter;
+mod parts;
 mod pool;
 mod processor;
 mod product;

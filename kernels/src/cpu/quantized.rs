@@ -8,11 +8,12 @@
 
 use super::buffer::Buffer;
 use super::panel::PANEL;
+use super::parts::Parts;
 use super::pool::{Pool, SharedMut};
 use super::weight_memory::Packing;
 use crate::error::Result;
 use crate::quantize::{GROUP, Scheme, nibble, quantize_row};
-use crate::weights::{QuantizedRowMut, WeightPart};
+use crate::weights::QuantizedRowMut;
 
 /// Words of one column in one group of int4.
 pub const GROUP_WORDS: usize = 4;
@@ -37,9 +38,8 @@ pub(crate) struct Panels4 {
 
 /// Rows of a weight as integers: as they are stored, or quantised on the way.
 pub(super) struct QuantizedRows<'a> {
-    pub parts: &'a [WeightPart<'a>],
+    pub parts: Parts<'a>,
     pub scheme: Scheme,
-    pub cols: usize,
 }
 
 /// One row's integers and scales.
@@ -58,36 +58,23 @@ impl Row {
 
 impl QuantizedRows<'_> {
     fn row(&self) -> Row {
-        let (integers, scales) = (self.scheme.integer_bytes(self.cols), self.scheme.scale_bytes(self.cols));
-        Row { values: vec![0.0; self.cols], integers: vec![0; integers], scales: vec![0; scales] }
-    }
-
-    /// The part that holds row `index`, and which of its rows that is.
-    fn place(&self, mut index: usize) -> (&WeightPart<'_>, usize) {
-        for part in self.parts {
-            let rows = part.shape().0;
-            if index < rows {
-                return (part, index);
-            }
-            index -= rows;
-        }
-        unreachable!("rows are counted over the same parts");
+        let cols = self.cols();
+        let (integers, scales) = (self.scheme.integer_bytes(cols), self.scheme.scale_bytes(cols));
+        Row { values: vec![0.0; cols], integers: vec![0; integers], scales: vec![0; scales] }
     }
 
     fn read(&self, index: usize, row: &mut Row) {
-        let (part, index) = self.place(index);
         let out = QuantizedRowMut { integers: &mut row.integers, scales: &mut row.scales };
-        part.quantized_row(index, self.scheme, &mut row.values, out);
+        self.parts.quantized_row(index, self.scheme, &mut row.values, out);
     }
 
-    fn read_values(&self, index: usize, values: &mut [f32]) {
-        let (part, index) = self.place(index);
-        part.read_row(index, values);
+    fn cols(&self) -> usize {
+        self.parts.cols()
     }
 
     /// Rows of all parts.
     pub fn count(&self) -> usize {
-        self.parts.iter().map(|part| part.shape().0).sum()
+        self.parts.rows()
     }
 
     /// Calls `place(panel, lane, row)` for every row, panels shared by the threads.
@@ -125,7 +112,7 @@ impl Panels8 {
             by.pool.split(count.div_ceil(PANEL), 1, |panels| {
                 let mut row = rows.row();
                 for index in panels.start * PANEL..count.min(panels.end * PANEL) {
-                    rows.read_values(index, &mut row.values);
+                    rows.parts.read_row(index, &mut row.values);
                     row.values.iter_mut().for_each(|value| *value = round(*value));
                     quantize_row(Scheme::Int8, &row.values, &mut row.integers, &mut row.scales);
                     seen(index, &row.values, &row.integers, row.scale());
@@ -142,7 +129,7 @@ impl Panels8 {
         rows: &QuantizedRows<'_>,
         each: impl FnOnce(&(dyn Fn(usize, usize, &[u8], f32) + Sync)),
     ) -> Result<Self> {
-        let (panels, units) = (rows.count().div_ceil(PANEL), rows.cols.div_ceil(4));
+        let (panels, units) = (rows.count().div_ceil(PANEL), rows.cols().div_ceil(4));
         let mut words = by.zeroed(panels * units * PANEL, "int8 weights")?;
         let mut scales = by.zeroed(panels * PANEL, "scales of int8 weights")?;
         let (words_out, scales_out) = (SharedMut::new(&mut words), SharedMut::new(&mut scales));
@@ -170,7 +157,7 @@ impl Panels8 {
 impl Panels4 {
     /// Packs rows of [`Scheme::Int4`].
     pub(super) fn pack(by: Packing<'_>, rows: &QuantizedRows<'_>) -> Result<Self> {
-        let (panels, groups) = (rows.count().div_ceil(PANEL), rows.cols.div_ceil(GROUP));
+        let (panels, groups) = (rows.count().div_ceil(PANEL), rows.cols().div_ceil(GROUP));
         let panel_words = groups * GROUP_WORDS * PANEL;
         let mut words = by.zeroed(panels * panel_words, "int4 weights")?;
         let mut scales = by.zeroed(panels * groups * PANEL, "scales of int4 weights")?;
@@ -186,7 +173,7 @@ impl Panels4 {
                 for word in 0..GROUP_WORDS {
                     let stored = |k: usize| {
                         let k = group * GROUP + k;
-                        if k < rows.cols { (nibble(&row.integers, k) + ZERO_4 as i8).cast_unsigned() } else { 0 }
+                        if k < rows.cols() { (nibble(&row.integers, k) + ZERO_4 as i8).cast_unsigned() } else { 0 }
                     };
                     let bytes = [0, 1, 2, 3].map(|b| stored(4 * word + b) | stored(16 + 4 * word + b) << 4);
                     words[(group * GROUP_WORDS + word) * PANEL + lane] = u32::from_le_bytes(bytes);

@@ -6,12 +6,12 @@
 
 use super::buffer::Buffer;
 use super::panel::PANEL;
+use super::parts::Parts;
 use super::pool::SharedMut;
 use super::quantized::{Panels8, QuantizedRows};
 use super::weight_memory::Packing;
 use crate::error::Result;
 use crate::quantize::Scheme;
-use crate::weights::WeightPart;
 
 /// Norms beyond which rows are not screened: products stay far from overflow, and what instructions lose that take
 /// the smallest numbers for zero (at most 1.2e-38 for each input and unit of the other side) stays below what
@@ -31,9 +31,8 @@ pub(crate) struct Screen {
 
 impl Screen {
     /// Copies the rows of a table; `round` says what the table made of a number.
-    pub fn pack(by: Packing<'_>, parts: &[WeightPart<'_>], round: impl Fn(f32) -> f32 + Sync) -> Result<Self> {
-        let cols = parts.first().map_or(0, |part| part.shape().1);
-        let rows = QuantizedRows { parts, scheme: Scheme::Int8, cols };
+    pub(super) fn pack(by: Packing<'_>, parts: Parts<'_>, round: impl Fn(f32) -> f32 + Sync) -> Result<Self> {
+        let rows = QuantizedRows { parts, scheme: Scheme::Int8 };
         let places = rows.count().next_multiple_of(PANEL);
         let mut errors = by.zeroed(places, "bounds of the output table")?;
         let mut norms = by.zeroed(places, "bounds of the output table")?;

@@ -1,7 +1,9 @@
 //! The kernels that compute the same product.
 
 use kernels::cuda::{Cuda, Shim};
-use kernels::{Draw, Draws, GatedRows, LinearRows, OutputLayer, ProductOps, Scheme, Storage, WeightFormat};
+use kernels::{
+    Draw, Draws, GatedRows, LinearRows, MatrixUse, OutputLayer, ProductOps, Scheme, Storage, WeightFormat, WeightPart,
+};
 
 use crate::cases::{self, matrix, numbers, upload};
 
@@ -21,7 +23,8 @@ fn products(schedule: u64, rows: usize, format: WeightFormat) -> Products {
     let backend = Cuda::new(Shim::new(schedule << 32)).unwrap();
     let x = upload(&backend, &numbers(70, rows * COLS), COLS);
     let table = matrix(&backend, 71, (VOCAB, COLS), format);
-    let gate_and_up = matrix(&backend, 72, (2 * GATED, COLS), format);
+    let gate_and_up = WeightPart::Random { rows: 2 * GATED, cols: COLS, seed: 72, deviation: 0.5 };
+    let gate_and_up = backend.matrix(&[gate_and_up], format, MatrixUse::Gated).unwrap();
     let mut logits = backend.wide_activations(rows, VOCAB).unwrap();
     backend.logits(&x, OutputLayer { table: &table, softcap: Some(5.0) }, rows, &mut logits);
     let mut pairs = backend.activations(rows, 2 * GATED).unwrap();

@@ -3,6 +3,7 @@
 use crate::backend::{GatedRows, LinearRows, OutputLayer, Outputs, ProductOps, RowOps};
 use crate::cpu::activations::Activations;
 use crate::cpu::matrix::Matrix;
+use crate::cpu::parts::RowOrder;
 use crate::cpu::processor::Cpu;
 use crate::cpu::product::{Columns, Product, Rows};
 use crate::cpu::rows;
@@ -19,6 +20,7 @@ impl ProductOps for Cpu {
         let (matrix, wanted) = (outputs.matrix, outputs.columns(outputs.matrix.rows));
         assert!(wanted.end <= matrix.rows, "columns up to {} are wanted of {}", wanted.end, matrix.rows);
         assert!(x.width == matrix.cols && out.width == wanted.len(), "the rows are as wide as the matrix");
+        assert_eq!(matrix.order, RowOrder::Stacked, "a matrix for gated products has no other use");
         let LinearRows { from, to, count } = rows;
         let rows = Rows { x: x.rows(from..from + count), count };
         let columns = Columns { start: wanted.start, end: wanted.end };
@@ -33,7 +35,7 @@ impl ProductOps for Cpu {
         let read = Rows { x: x.rows(from..from + count), count };
         let columns = Columns::all(matrix);
         let product = Product { isa: self.isa, pool: &self.pool, rows: read, matrix, columns };
-        if product.has_whole_halves() {
+        if matrix.order == RowOrder::HalvesInTurn {
             return product.run_gated(&mut out.data);
         }
         self.linear(x, matrix, LinearRows { to: 0, ..rows }, gate_up);
