@@ -20,7 +20,9 @@ mod x86;
 use without_amx as amx;
 
 use super::panel::PANEL;
-use crate::isa::{Isa, Level, Vectors};
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Vectors;
+use crate::isa::{Isa, Level};
 
 /// Rows that one call by vectors takes at most.
 pub const TILE_ROWS: usize = 6;

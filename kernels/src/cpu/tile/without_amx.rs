@@ -12,6 +12,7 @@ use crate::isa::Isa;
 pub const ROWS: usize = super::TILE_ROWS;
 
 /// Rows of operands times a panel.
+#[expect(dead_code, reason = "no block is ever multiplied here")]
 pub struct Block {
     pub x: *const u32,
     pub x_stride: usize,

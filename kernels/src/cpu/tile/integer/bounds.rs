@@ -8,7 +8,9 @@ use super::x86;
 use super::{IntegerKernel, IntegerRows, Integers, scalar, sums_8, sums_by_tiles};
 use crate::cpu::panel::PANEL;
 use crate::cpu::tile::{MOST_ROWS, TILE_ROWS};
-use crate::isa::{Isa, Level, for_each_isa};
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Level;
+use crate::isa::{Isa, for_each_isa};
 
 /// One panel of a screened table.
 #[derive(Clone, Copy)]
