@@ -212,9 +212,7 @@ impl Paged<'_> {
         let Query { pairs, integers } = &scratch.query;
         for (index, scores) in scratch.scores.chunks_exact_mut(tokens).enumerate() {
             let kv_head = item.kv_head(index);
-            if item.is_first_of_kv_head(index) {
-                x86::fetch(self.from.pages.values(page, kv_head));
-            }
+            x86::fetch(item.part(index, self.from.pages.values(page, kv_head)));
             let keys = self.from.pages.keys(page, kv_head);
             let query = &item.query[index * dim..][..dim];
             match arithmetic {
@@ -235,8 +233,8 @@ impl Paged<'_> {
         let heads = weights.chunks_exact_mut(tokens).zip(out.chunks_exact_mut(item.head_dim));
         for (index, (weights, out)) in heads.enumerate() {
             let kv_head = item.kv_head(index);
-            if let (true, Some(next)) = (item.is_first_of_kv_head(index), next) {
-                x86::fetch(self.from.pages.keys(next, kv_head));
+            if let Some(next) = next {
+                x86::fetch(item.part(index, self.from.pages.keys(next, kv_head)));
             }
             let values = self.from.pages.values(page, kv_head);
             match arithmetic {
@@ -256,9 +254,13 @@ impl Item<'_> {
         (self.heads.start + index) / self.group
     }
 
-    /// Whether no query head of the item before this one has the same K/V head.
-    fn is_first_of_kv_head(&self, index: usize) -> bool {
-        index == 0 || (self.heads.start + index).is_multiple_of(self.group)
+    /// The part of a K/V head's words that the memory brings while this query head is computed. Those of the item with
+    /// the same K/V head have a part each: the memory does not take all requests at once.
+    fn part<'a>(&self, index: usize, words: &'a [u32]) -> &'a [u32] {
+        let first = self.kv_head(index) * self.group;
+        let alike = first.max(self.heads.start)..(first + self.group).min(self.heads.end);
+        let nth = self.heads.start + index - alike.start;
+        &words[words.len() * nth / alike.len()..words.len() * (nth + 1) / alike.len()]
     }
 }
 
