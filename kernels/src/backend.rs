@@ -15,7 +15,7 @@ pub use products::{GatedRows, LinearRows, OutputLayer, Outputs, ProductOps};
 pub use rows::{DrawnRows, HeadNorms, Lookup, Norm, OwnRow, RotaryHeads, RowOps, Sandwich, SeamRows};
 pub use sampling::{ChosenRows, SamplingOps};
 pub use storage::Storage;
-pub use stream::{Bandwidth, KernelCost, Stream};
+pub use stream::{Bandwidth, KernelCost, SpeedMeter, Stream};
 
 pub use crate::attention::{AttentionShape, FullAttention, KvSide, PagedAttention, Segment, Window};
 pub use crate::error::{Error, Result};

@@ -26,7 +26,7 @@ pub use attention::{AttentionShape, FullAttention, KvSide, PagedAttention, Query
 pub use backend::{
     AttentionOps, Backend, Bandwidth, ChosenRows, DrawnRows, GatedRows, HeadNorms, KernelCost, KvColumns, LinearRows,
     Lookup, Norm, OutputLayer, Outputs, OwnRow, ProductOps, RotaryHeads, RotaryRows, RowOps, SamplingOps, Sandwich,
-    SeamRows, Storage, Stream,
+    SeamRows, SpeedMeter, Storage, Stream,
 };
 pub use error::{Error, Result};
 pub use number::{DType, Precision};

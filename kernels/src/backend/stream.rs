@@ -63,9 +63,20 @@ pub trait Stream {
 
 /// Speed of a device's memory: the floor that a decode step is measured against.
 pub trait Bandwidth {
+    /// Measures the memory whenever it is asked to, also when a model has the device.
+    ///
+    /// # Errors
+    /// When there is no memory to measure with.
+    fn speed_meter(&self) -> Result<SpeedMeter>;
+
     /// Bytes a second, measured now; takes about half a second.
     ///
     /// # Errors
     /// When there is no memory to measure with.
-    fn bytes_per_s(&self) -> Result<f64>;
+    fn bytes_per_s(&self) -> Result<f64> {
+        self.speed_meter()?()
+    }
 }
+
+/// Tells the speed of a device's memory in bytes a second. An error says that there is no memory to measure with.
+pub type SpeedMeter = Box<dyn Fn() -> Result<f64> + Send>;

@@ -9,7 +9,7 @@ use super::choose::ScreenSpace;
 use super::pool::Pool;
 use super::weight_memory::WeightMemory;
 use super::words::Words;
-use crate::backend::{Bandwidth, Stream};
+use crate::backend::{Bandwidth, SpeedMeter, Stream};
 use crate::error::Result;
 use crate::isa::Isa;
 
@@ -67,7 +67,8 @@ impl Stream for Cpu {
 }
 
 impl Bandwidth for Cpu {
-    fn bytes_per_s(&self) -> Result<f64> {
-        bandwidth::read_bytes_per_s(self.isa, &self.pool)
+    fn speed_meter(&self) -> Result<SpeedMeter> {
+        let (isa, pool) = (self.isa, Arc::clone(&self.pool));
+        Ok(Box::new(move || bandwidth::read_bytes_per_s(isa, &pool)))
     }
 }

@@ -7,15 +7,16 @@ use std::time::Instant;
 use super::backend::Cuda;
 use super::device::Device;
 use super::memory::Memory;
-use crate::backend::{Bandwidth, Result, Stream};
+use crate::backend::{Bandwidth, Result, SpeedMeter, Stream};
 
 /// Bytes of one measured copy.
 const MEASURED_BYTES: usize = 1 << 30;
 const MEASURED_COPIES: u32 = 16;
 
 impl<D: Device> Bandwidth for Cuda<D> {
-    /// The speed of copies, which read each byte and write it.
-    fn bytes_per_s(&self) -> Result<f64> {
+    /// The speed of copies, which read each byte and write it. It is measured once, because nothing else uses a GPU's
+    /// memory.
+    fn speed_meter(&self) -> Result<SpeedMeter> {
         let room = || Memory::new(&self.heap, MEASURED_BYTES, "measuring the memory");
         let (from, to) = (room()?, room()?);
         let run = |copies| {
@@ -25,6 +26,7 @@ impl<D: Device> Bandwidth for Cuda<D> {
             start.elapsed().as_secs_f64()
         };
         run(1);
-        Ok((2 * MEASURED_BYTES) as f64 * f64::from(MEASURED_COPIES) / run(MEASURED_COPIES))
+        let bytes_per_s = (2 * MEASURED_BYTES) as f64 * f64::from(MEASURED_COPIES) / run(MEASURED_COPIES);
+        Ok(Box::new(move || Ok(bytes_per_s)))
     }
 }

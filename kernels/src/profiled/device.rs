@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use super::profile::{Cost, Op, Profile, locked};
-use crate::backend::{Backend, Bandwidth, Stream};
+use crate::backend::{Backend, Bandwidth, SpeedMeter, Stream};
 use crate::error::Result;
 
 /// Another backend's ops, measured.
@@ -53,8 +53,8 @@ impl<B: Backend> Profiled<B> {
 }
 
 impl<B: Bandwidth> Bandwidth for Profiled<B> {
-    fn bytes_per_s(&self) -> Result<f64> {
-        self.inner.bytes_per_s()
+    fn speed_meter(&self) -> Result<SpeedMeter> {
+        self.inner.speed_meter()
     }
 }
 

@@ -5,7 +5,7 @@
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::cuda::{self, Cuda, Driver};
 use kernels::profiled::Profile;
-use kernels::{Backend, Bandwidth, KvFormat, Profiled, Scheme, products_per_s};
+use kernels::{Backend, Bandwidth, KvFormat, Profiled, Scheme, SpeedMeter, products_per_s};
 use model::{Arithmetic, Model, ModelConfig, PagePieces, WeightSource, WorkspaceLimits};
 
 use super::error::LoadError;
@@ -27,7 +27,7 @@ pub(super) trait Resident: Send {
     fn page_pieces(&self) -> PagePieces;
     fn workspace_bytes(&self, limits: WorkspaceLimits) -> usize;
     fn describe(&self) -> String;
-    fn bytes_per_s(&self) -> kernels::Result<f64>;
+    fn speed_meter(&self) -> kernels::Result<SpeedMeter>;
     fn products_per_s(&self) -> kernels::Result<f64>;
     fn screens_output(&self) -> bool;
     /// Gives the model pages and working memory. Steps have one of these numbers of rows where equal steps are faster.
@@ -151,8 +151,8 @@ impl<B: Backend + Bandwidth> Resident for Model<B> {
         self.backend().describe()
     }
 
-    fn bytes_per_s(&self) -> kernels::Result<f64> {
-        self.backend().bytes_per_s()
+    fn speed_meter(&self) -> kernels::Result<SpeedMeter> {
+        self.backend().speed_meter()
     }
 
     fn products_per_s(&self) -> kernels::Result<f64> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kernels::SpeedMeter;
 use model::config::{Generation, NamedWish};
 use model::{Arithmetic, Infilling, ModelConfig, Tokenizer, WorkspaceLimits};
 
@@ -57,7 +58,15 @@ impl Loaded {
     /// # Errors
     /// When there is no memory to measure with.
     pub fn memory_bytes_per_s(&self) -> Result<f64, LoadError> {
-        Ok(self.model.bytes_per_s()?)
+        Ok(self.memory_meter()?()?)
+    }
+
+    /// Measures the speed of the device's memory whenever it is asked to, also when the engine runs.
+    ///
+    /// # Errors
+    /// When there is no memory to measure with.
+    pub fn memory_meter(&self) -> Result<SpeedMeter, LoadError> {
+        Ok(self.model.speed_meter()?)
     }
 
     /// Multiplications and additions a second that the device does in a large product, measured now.

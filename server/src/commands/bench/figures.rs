@@ -21,7 +21,7 @@ pub struct BenchFigures {
     pub encoder_operations: u64,
     /// Bytes that a step must read, in the middle of the target.
     pub step_bytes: u64,
-    /// Speed of the memory, measured in the same process before the first batch.
+    /// Speed of the memory, measured in the same process before and after the batch.
     pub read_bytes_per_s: f64,
     /// `step_bytes / read_bytes_per_s`.
     pub floor_ms: f64,

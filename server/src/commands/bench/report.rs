@@ -125,7 +125,7 @@ fn section(run: &SweepRun<'_>) -> String {
     let table: Vec<String> = header.into_iter().chain(rows.iter().map(|row| piped(&row.cells()))).collect();
     format!(
         "{time}; {processor} ({instruction_set}), {threads}.\n\
-         The memory read {} GB/s, measured before each precision.\n\
+         The memory read {} GB/s, measured before and after each batch.\n\
          Model {model}, source {source_len} tokens, target {target_len}.\n\
          The sources' keys and values (cross_kv) were in {}.\n\n    {}\n\n{}\n\n\
          ![Time of a decode step against batch size, with each precision's floor]({CHART})",
