@@ -14,8 +14,7 @@ const MEASURED_BYTES: usize = 1 << 30;
 const MEASURED_COPIES: u32 = 16;
 
 impl<D: Device> Bandwidth for Cuda<D> {
-    /// The speed of copies, which read each byte and write it. It is measured once, because nothing else uses a GPU's
-    /// memory.
+    /// The speed of copies, which read each byte and write it. It is measured once: a GPU is seldom shared.
     fn speed_meter(&self) -> Result<SpeedMeter> {
         let room = || Memory::new(&self.heap, MEASURED_BYTES, "measuring the memory");
         let (from, to) = (room()?, room()?);
